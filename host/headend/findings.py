@@ -20,7 +20,7 @@ KINDS = (
     *(marked("cabinet"), marked("setting"), marked("firmware"), marked("log")),
     *(marked("order"), marked("money"), marked("balance"), marked("records")),
     *(marked("readings"), marked("payment")),
-    *(marked("quality"), marked("voltage"), marked("outage")),
+    *(marked("quality"), marked("voltage"), marked("outage"), marked("clue")),
 )
 
 
@@ -45,19 +45,21 @@ def findings(
         if row["resolution"]:
             row["resolution"] = _(row["resolution"])
     gaps = store.rows(f"SELECT * FROM gaps WHERE 1 = 1{conditions} ORDER BY id")
-    rows += [_gap(row) for row in gaps if _is_lost(row)]
+    rows += [gap(row) for row in gaps if is_lost(row)]
     rows += [_quarantined(row) for row in waiting(store, closed=closed)]
     rows += [_difference(one) for one in reconcile(store).found]
     wanted = {"kind": kind, "account": account, "concentrator": concentrator}
     return [row for row in rows if all(one in (None, row[name]) for name, one in wanted.items())]
 
 
-def _is_lost(row: dict[str, Any]) -> bool:
+def is_lost(row: dict[str, Any]) -> bool:
+    """Return whether the records of a gap are lost, and not let go or rolled up."""
     reasons = Reason(row["reasons"])
     return not reasons or Reason.UNREADABLE in reasons
 
 
-def _gap(row: dict[str, Any]) -> dict[str, Any]:
+def gap(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the finding of a gap."""
     text = _("concentrator {concentrator}: records {first_seq} to {last_seq} are lost")
     kept = ("concentrator", "resolved_at", "resolved_by", "resolution")
     return {

@@ -1,4 +1,4 @@
-"""Make findings of what a day's readings, voltages and outages show, once each.
+"""Make findings of what a day's readings, voltages, outages and clues show, once each.
 
 A finding names the record behind it, so that whoever opens it comes to what the meter told. One
 that is open already for an account is not opened again; a person closes it, or a ticket does.
@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from host.headend import audit
+from host.headend.clues import DROP, clues, evidence_text
 from host.headend.desk import at_desk
 from host.headend.outages import outages
 from host.headend.places import date_of
@@ -19,6 +20,10 @@ from host.units import DAY_S, to_datetime
 from host.words import marked
 
 QUALITY, VOLTAGE, OUTAGE = marked("quality"), marked("voltage"), marked("outage")
+CLUE = marked("clue")
+# A clue becomes work from this score on; its evidence is that of a week.
+_CLUE_SCORE, _CLUE_DAYS = 60, 7
+_CLUE = marked("account {account}, {day}: clue of {score} points: {why}")
 _SUSPECT = marked("account {account}, {day}: {rule}")
 _TOO_LOW = marked(
     "account {account}, {day}: voltage down to {volts} V, {low} of {samples} samples"
@@ -36,6 +41,7 @@ def note_day(store: Store, day: int, by: str) -> int:
     They are looked for here and opened at the desk: it is free for others meanwhile.
     """
     rows = [*_of_readings(store, day), *_of_voltage(store, day), *_of_outages(store, day)]
+    rows += _of_clues(store, day)
     return open_findings(store, rows, day, by)
 
 
@@ -45,7 +51,7 @@ def open_findings(store: Store, rows: list[Row], day: int, by: str) -> int:
     known: set[tuple[Any, ...]] = set()
     new = []
     with store.writing() as database:
-        for kind in (QUALITY, VOLTAGE, OUTAGE):
+        for kind in (QUALITY, VOLTAGE, OUTAGE, CLUE):
             known |= {_key(kind, json.loads(what)) for (what,) in database.all(_OPEN, (kind,))}
         for concentrator, seq, kind, account, what in rows:
             key = _key(kind, what)
@@ -105,4 +111,19 @@ def _of_outages(store: Store, day: int) -> list[Row]:
         what |= {"households": households, "begin": str(to_datetime(one.begin)), "how": one.how}
         what |= {} if one.end is None else {"end": str(to_datetime(one.end))}
         rows.append((first.concentrator, first.seq, OUTAGE, "", what))
+    return rows
+
+
+def _of_clues(store: Store, day: int) -> list[Row]:
+    """Return the clues that say enough, with the energy of a day that is not counted any more."""
+    rows: list[Row] = []
+    for one in clues(store, day + 1 - _CLUE_DAYS, day + 1):
+        if one.score < _CLUE_SCORE:
+            break
+        best = max(one.evidence, key=lambda told: (told.seq is not None, told.strength))
+        lost_wh = max((e.limit - e.value for e in one.evidence if e.kind == DROP), default=0)
+        why = "; ".join(evidence_text(told) for told in one.evidence[:3])
+        what: dict[str, Any] = {"text": _CLUE, "account": one.account, "day": date_of(day)}
+        what |= {"score": one.score, "why": why, "lost_wh": lost_wh}
+        rows.append((best.concentrator or 0, best.seq or 0, CLUE, one.account, what))
     return rows

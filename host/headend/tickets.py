@@ -1,8 +1,9 @@
 """Tickets: work that an alarm asks for, with its place, who does it by when, and how it ended.
 
-An alarm is an open finding, a complaint, or a concentrator that is silent. It has at most one
-open ticket. How a ticket ends decides about its alarm: what was mended, or was no fault, closes
-it; what was not mended leaves it open, and opens it again where it was closed meanwhile.
+An alarm of `host.headend.alarms` has at most one open ticket. How a ticket ends decides about its
+alarm: what was mended, or was no fault, closes it; what was not mended leaves it open, and opens
+it again where it was closed meanwhile. A ticket of a device that is due is made by
+`host.headend.due_work`, for which what is done moves the device's dates.
 
 Every function that writes takes a `Store` and is one transaction.
 """
@@ -11,28 +12,26 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from host.headend import audit, complaints
+from host.headend import alarms, audit
+from host.headend.alarms import JOB, NOT_MENDED, SILENT, weighed
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
-from host.headend.posting import finding_text
 from host.headend.store import Store
 from host.units import DAY_S
 from host.words import _, marked
 
-SILENT, COMPLAINT = marked("silent"), marked("complaint")
-MENDED, NO_FAULT, NOT_MENDED = marked("mended"), marked("no fault"), marked("not mended")
+MENDED, NO_FAULT = marked("mended"), marked("no fault")
 OUTCOMES = (MENDED, NO_FAULT, NOT_MENDED)
 URGENT, SOON, LATER = 1, 2, 3
 # By when a ticket is to be done, by its priority.
 WITHIN_S = {URGENT: 4 * 3600, SOON: 2 * DAY_S, LATER: 14 * DAY_S}
 _PRIORITIES = {
     **dict.fromkeys((SILENT, "doubt", "cabinet", "outage"), URGENT),
-    **dict.fromkeys(("relay", "voltage", "firmware", "clock"), SOON),
+    **dict.fromkeys(("relay", "voltage", "firmware", "clock", "clue", JOB), SOON),
+    **dict.fromkeys(("foreign", "money", "balance", "order"), SOON),
 }
-_SILENT_S = 2 * 3600
-_SAID_LIMIT = 500
-_ALARMS_LIMIT = 200
+SAID_LIMIT, PARTS_LIMIT, _WHAT_LIMIT = 500, 200, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,75 +43,12 @@ class Work:
     outcome: str
 
 
-# --- alarms --------------------------------------------------------------------------------------
-
-_FINDINGS = """
-    SELECT id, kind, account, concentrator, what, found_at AS since_at FROM findings
-    WHERE resolved_at IS NULL AND NOT EXISTS (SELECT 1 FROM tickets
-    WHERE tickets.closed_at IS NULL AND tickets.kind = findings.kind
-    AND tickets."key" = CAST(findings.id AS varchar(32))) ORDER BY id DESC LIMIT ?
-"""
-_SILENT = """
-    SELECT concentrator, seen_at AS since_at FROM concentrators
-    WHERE coalesce(seen_at, 0) < ? AND NOT EXISTS (SELECT 1 FROM tickets
-    WHERE tickets.closed_at IS NULL AND tickets.kind = 'silent'
-    AND tickets."key" = CAST(concentrators.concentrator AS varchar(32)))
-"""
-
-
-_COMPLAINTS = """
-    SELECT account, 0 AS concentrator, what, entered_at AS since_at, id FROM complaints
-    WHERE closed_at IS NULL AND NOT EXISTS (SELECT 1 FROM tickets
-    WHERE tickets.closed_at IS NULL AND tickets.kind = 'complaint'
-    AND tickets."key" = CAST(complaints.id AS varchar(32))) ORDER BY due_at LIMIT ?
-"""
-
-
-def alarms(store: Store) -> list[dict[str, Any]]:
-    """Return the alarms without a ticket, those at which most money is owed before others."""
-    found = []
-    for row in store.rows(_SILENT, (int(time.time()) - _SILENT_S,)):
-        what = _("concentrator {number} is silent").format(number=row["concentrator"])
-        found.append({"kind": SILENT, "key": str(row["concentrator"]), "account": "", **row})
-        found[-1]["what"] = what
-    for row in store.rows(_FINDINGS, (_ALARMS_LIMIT,)):
-        row["key"] = str(row.pop("id"))
-        row["what"] = finding_text(row["what"])
-        found.append(row)
-    for row in store.rows(_COMPLAINTS, (_ALARMS_LIMIT,)):
-        found.append({"kind": COMPLAINT, "key": str(row.pop("id")), **row})
-    return _by_weight(store, found)
-
-
 def alarm(store: Store, kind: str, key: str) -> dict[str, Any]:
     """Return an alarm by its kind and key. StoreError: it is not open, or has its ticket."""
-    for one in alarms(store):
+    for one in alarms.alarms(store, compared=alarms.is_of_books(key)):
         if (one["kind"], one["key"]) == (kind, key):
             return one
     raise StoreError(_("this alarm is over, or has its ticket already: look at the list"))
-
-
-def _by_weight(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to each row the households concerned and what they owe; return the weightiest first."""
-    owed = store.database.all(
-        "SELECT concentrator, count(*), CAST(sum(CASE WHEN debit_fen > credit_fen "
-        "THEN debit_fen - credit_fen ELSE 0 END) AS bigint) FROM accounts GROUP BY concentrator"
-    )
-    of_all = {concentrator: (count, fen) for concentrator, count, fen in owed}
-    accounts = sorted({row["account"] for row in rows if row["account"]})
-    marks = ", ".join("?" * len(accounts)) or "''"
-    debts = dict(
-        store.database.all(
-            f"SELECT account, debit_fen - credit_fen FROM accounts WHERE account IN ({marks})",
-            accounts,
-        )
-    )
-    for row in rows:
-        weight = of_all.get(row["concentrator"], (0, 0))
-        if row["account"]:
-            weight = (1, max(0, debts.get(row["account"], 0)))
-        row["households"], row["owed_fen"] = weight
-    return sorted(rows, key=lambda row: (-row["owed_fen"], -row["households"]))
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -155,7 +91,16 @@ def raise_within(
         (told["account"],),
     )
     head = (number, told["kind"], told["key"], told["account"], told["concentrator"] or 0)
-    row = (*head, place or "", told["what"], urgency, now, by, now + WITHIN_S[urgency], who)
+    row = (
+        *head,
+        place or "",
+        told["what"][:_WHAT_LIMIT],
+        urgency,
+        now,
+        by,
+        now + WITHIN_S[urgency],
+        who,
+    )
     database.insert_new("tickets", _COLUMNS, [row])
     audit.note(database, "ticket", told["account"], number=number, kind=told["kind"], who=who)
     return number
@@ -185,7 +130,7 @@ def finish(store: Store, number: int, work: Work, by: str) -> None:
     """
     if work.outcome not in OUTCOMES or not work.said.strip():
         raise StoreError(_("say what was done, and how it ended"))
-    said, parts = work.said[:_SAID_LIMIT], work.parts[:200]
+    said, parts = work.said[:SAID_LIMIT], work.parts[:PARTS_LIMIT]
     now = int(time.time())
     with store.writing() as database:
         one = _ticket(database, number)
@@ -200,37 +145,10 @@ def finish(store: Store, number: int, work: Work, by: str) -> None:
             "WHERE ticket = ?",
             (now, by, said, parts, work.outcome, number),
         )
-        _tell_alarm(database, one, work, by, now)
+        act = alarms.reopen_within if work.outcome == NOT_MENDED else alarms.end_within
+        act(database, one["kind"], one["key"], by, work.said)
         told = {"number": number, "outcome": work.outcome, "by": by}
         audit.note(database, "ticket closed", one["account"], **told)
-
-
-def _tell_alarm(database: Database, one: dict[str, Any], work: Work, by: str, now: int) -> None:
-    """Close the finding of a ticket, or open it again. Who is silent ends that by being heard."""
-    if one["kind"] == SILENT or not one["key"].isdecimal():
-        return
-    if one["kind"] == COMPLAINT:
-        is_open = database.value(
-            "SELECT 1 FROM complaints WHERE id = ? AND closed_at IS NULL", (int(one["key"]),)
-        )
-        if work.outcome != NOT_MENDED and is_open:
-            complaints.close_within(database, int(one["key"]), by, work.said)
-        elif work.outcome == NOT_MENDED and not is_open:
-            complaints.reopen_within(database, int(one["key"]), by, work.said)
-        return
-    place = (int(one["key"]), one["kind"])
-    if work.outcome == NOT_MENDED:
-        database.run(
-            "UPDATE findings SET resolved_at = NULL, resolved_by = '', resolution = '' "
-            "WHERE id = ? AND kind = ?",
-            place,
-        )
-    else:
-        database.run(
-            "UPDATE findings SET resolved_at = ?, resolved_by = ?, resolution = ? "
-            "WHERE id = ? AND kind = ? AND resolved_at IS NULL",
-            (now, by, work.said[:200], *place),
-        )
 
 
 def _ticket(database: Database, number: int) -> dict[str, Any]:
@@ -247,7 +165,7 @@ def ticket(store: Store, number: int) -> dict[str, Any]:
     """Return a ticket with its household's meter, customer and books, and how many it concerns."""
     with store.database.looking():
         one = _ticket(store.database, number)
-    (row,) = _by_weight(store, [one])
+    (row,) = weighed(store, [one])
     known = store.rows(
         "SELECT accounts.meter, credit_fen - debit_fen AS balance_fen, relay, last_t2000, "
         "customers.name, customers.phone FROM accounts LEFT JOIN contracts "
@@ -260,11 +178,37 @@ def ticket(store: Store, number: int) -> dict[str, Any]:
     return {**row, **(known[0] if known else nothing)}
 
 
+# What an export of tickets has, as columns.
+COLUMNS = (
+    *("ticket", "kind", "account", "concentrator", "place", "what", "priority", "households"),
+    *("owed_fen", "lost_fen", "opened_at", "opened_by", "due_at", "who", "batch"),
+    *("closed_at", "closed_by", "done", "parts", "outcome"),
+)
+
+
+def all_tickets(store: Store, since_at: int) -> list[dict[str, Any]]:
+    """Return the open tickets and those closed since a moment, for an export: the newest last."""
+    rows = store.rows(
+        "SELECT * FROM tickets WHERE closed_at IS NULL OR closed_at >= ? ORDER BY ticket",
+        (since_at,),
+    )
+    return sorted(weighed(store, rows), key=lambda row: int(row["ticket"]))
+
+
+def of_complaints(store: Store) -> dict[int, int]:
+    """Return the newest ticket of each complaint, by the complaint's number."""
+    rows = store.rows(
+        'SELECT "key", max(ticket) AS ticket FROM tickets WHERE kind = ? GROUP BY "key"',
+        (alarms.COMPLAINT,),
+    )
+    return {int(row["key"]): row["ticket"] for row in rows if row["key"].isdecimal()}
+
+
 def open_tickets(store: Store, who: str = "") -> list[dict[str, Any]]:
     """Return the open tickets, of one person if `who` is told: urgent ones, then by weight."""
     rows = store.rows("SELECT * FROM tickets WHERE closed_at IS NULL ORDER BY due_at")
     found = [row for row in rows if who in ("", row["who"])]
-    return sorted(_by_weight(store, found), key=lambda row: row["priority"])
+    return sorted(weighed(store, found), key=lambda row: row["priority"])
 
 
 def closed_tickets(store: Store, most: int) -> list[dict[str, Any]]:

@@ -110,6 +110,7 @@ _NEEDS_STATE = (
     "dianka headend complaint",
     "dianka headend load",
     "dianka headend person",
+    "dianka headend tickets",
     "dianka headend notices",
     "dianka headend household-page",
     "dianka headend recharge",

@@ -68,6 +68,7 @@ MAY = {
     "imports/lines": KEEP,
     "imports/export.csv": KEEP,
     "devices": LOOK,
+    "batches": LOOK,
     "tickets": LOOK,
     "tickets/new": SWITCH,
     "tickets/<int:number>": LOOK,

@@ -36,6 +36,7 @@ from host.cli.headend.receipt import quote, receipt
 from host.cli.headend.recharge import recharge
 from host.cli.headend.register import register
 from host.cli.headend.room import room
+from host.cli.headend.tickets import tickets_group
 from host.cli.headend.topology import connect, district, feed, supply
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
@@ -346,6 +347,7 @@ command.add_command(payment)
 command.add_command(person)
 command.add_command(planned_outage)
 command.add_command(complaint)
+command.add_command(tickets_group)
 command.add_command(recharge)
 command.add_command(quality)
 command.add_command(voltage)

@@ -1,13 +1,11 @@
 """Lists of accounts: previewed, then taken whole or not at all; compared; and given out."""
 
 import secrets
-import tempfile
 import threading
 import time
 from collections import Counter, OrderedDict
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -19,11 +17,10 @@ from host.headend.users import KEEP
 from host.headend.web.door import Trouble, Visit, page, writing
 from host.headend.web.forms import day_of
 from host.headend.web.tables import CSV, XLSX, table
-from host.rows import RowsError, tell_troubles
+from host.headend.web.uploads import uploaded
+from host.rows import tell_troubles
 from host.words import _
 
-_SIZE_LIMIT = 32 << 20
-_CALLED_LIMIT = 80
 _SHOWN = 200
 _DUE_DAYS = 90
 _HELD_S, _HELD_LIMIT = 3600, 8
@@ -54,7 +51,7 @@ def imports(visit: Visit) -> HttpResponse:
         try:
             if visit.told("step") == "take":
                 return _take(visit)
-            called, entries = _uploaded(visit)
+            called, entries = uploaded(visit, lists.read)
             if visit.told("step") == "compare":
                 here = registry.entries(visit.store, priced=True)
                 found = [asdict(one) for one in registry.compare(here, entries.values())]
@@ -122,34 +119,13 @@ def devices(visit: Visit) -> HttpResponse:
         "count": len(found),
         "overdue": sum(overdue.values()),
         "by_kind": kinds,
+        "kinds": (registry.VERIFICATION, registry.EXCHANGE),
     }
     return visit.show("devices.html", told)
 
 
 def _ratio(row: dict[str, Any]) -> Ratio:
     return Ratio(row["multiplier"], row["ct"], row["pt"])
-
-
-def _uploaded(visit: Visit) -> tuple[str, dict[int, Entry]]:
-    """Return the name of the file that was given, and its entries by line. Trouble."""
-    given = visit.request.FILES.get("list")
-    if given is None:
-        raise Trouble(400, _("choose a file: CSV or XLSX"))
-    if given.size > _SIZE_LIMIT:
-        text = _("the file has more than {most} MB: divide it")
-        raise Trouble(400, text.format(most=_SIZE_LIMIT >> 20))
-    called = "".join(one for one in str(given.name) if one.isprintable())[-_CALLED_LIMIT:]
-    # What the file is called is said to people alone: it never names a place here.
-    suffix = ".xlsx" if called.lower().endswith(".xlsx") else ".csv"
-    with tempfile.TemporaryDirectory(prefix="dianka-") as folder:
-        path = Path(folder) / f"list{suffix}"
-        with path.open("wb") as file:
-            for chunk in given.chunks():
-                file.write(chunk)
-        try:
-            return called, lists.read(path, called)
-        except RowsError as error:
-            raise Trouble(400, str(error)) from error
 
 
 def _preview(visit: Visit, called: str, entries: dict[int, Entry]) -> tuple[str, _Held]:

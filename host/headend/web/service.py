@@ -5,7 +5,8 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from host.headend import complaints, planned_outages
+from host.headend import complaints, planned_outages, tickets
+from host.headend.alarms import COMPLAINT
 from host.headend.complaints import CONTACT_LIMIT, KINDS, PLACE_LIMIT, WHAT_LIMIT, Said
 from host.headend.errors import StoreError
 from host.headend.planned_outages import CALLED_OFF, DONE, STATION, Planned
@@ -113,6 +114,8 @@ def complained(visit: Visit) -> HttpResponse:
         "kinds": KINDS,
         "limits": {"what": WHAT_LIMIT, "place": PLACE_LIMIT, "contact": CONTACT_LIMIT},
         "may_answer": _may_answer(visit),
+        "tickets": tickets.of_complaints(visit.store),
+        "ticket_kind": COMPLAINT,
         "wrong": wrong,
         "done": _done(visit),
         "typed": visit.request.POST if wrong else {},

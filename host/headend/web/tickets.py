@@ -5,12 +5,15 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from host.headend import tickets
+from host.headend import alarms, tickets
 from host.headend.errors import StoreError
+from host.headend.registry import EXCHANGE, VERIFICATION
 from host.headend.tickets import Work
 from host.headend.users import SWITCH
 from host.headend.web.door import Trouble, Visit, page, writing
+from host.headend.web.figures import local
 from host.headend.web.forms import number_of, plain_text
+from host.headend.web.tables import CSV, XLSX, table
 from host.units import DAY_S
 from host.words import _, marked
 
@@ -29,27 +32,32 @@ _TRIES = {
     "voltage": ("dianka meter --port /dev/ttyUSB0 read {meter} voltage",),
     "clock": ("dianka meter --port /dev/ttyUSB0 time {meter}",),
     "firmware": ("dianka console --port /dev/ttyACM0 status",),
-    tickets.SILENT: ("dianka ports", "dianka console --port /dev/ttyACM0 status"),
+    alarms.SILENT: ("dianka ports", "dianka console --port /dev/ttyACM0 status"),
 }
+_BATCHED = marked("Its result comes with the work list of its batch, which moves the day on.")
 _HINTS = {
+    **dict.fromkeys((VERIFICATION, EXCHANGE), _BATCHED),
     "relay": marked("If it does not move: exchange the meter, and note what it shows at the end."),
     "doubt": marked("Compare what the meter shows with what its concentrator has read."),
     "voltage": marked("Measure at the meter and at the transformer, and look at the clamps."),
-    tickets.SILENT: marked("Look at its power, its antenna and its card before the board."),
+    alarms.SILENT: marked("Look at its power, its antenna and its card before the board."),
 }
 
 
 @page()
 def listed(visit: Visit) -> HttpResponse:
-    """List open tickets and alarms without one, where most money is owed first."""
+    """List open tickets and alarms without one, where most money is concerned, or as a file."""
     now = int(time.time())
+    if form := visit.told("form", 10):
+        return _file(visit, form, now)
     mine = visit.person.name if visit.told("mine") else ""
     rows = tickets.open_tickets(visit.store, mine)
     told = {
         "rows": [_shown(one, now) for one in rows[:_SHOWN]],
         "count": len(rows),
         "overdue": sum(one["due_at"] < now for one in rows),
-        "alarms": tickets.alarms(visit.store)[:_SHOWN],
+        "alarms": alarms.alarms(visit.store)[:_SHOWN],
+        "compared": alarms.is_compared(visit.store),
         "closed": tickets.closed_tickets(visit.store, 10),
         **_repairs(visit, now),
         "days": _SPAN_DAYS,
@@ -57,6 +65,24 @@ def listed(visit: Visit) -> HttpResponse:
         "now": now,
     }
     return visit.show("tickets.html", told)
+
+
+_EXPORT_DAYS = 366
+
+
+def _file(visit: Visit, form: str, now: int) -> HttpResponse:
+    """Return the open tickets and those that were closed within a year. Trouble: no such form."""
+    if form not in (CSV, XLSX):
+        raise Trouble(404, _("there is no such page: begin at the first one"))
+    found = tickets.all_tickets(visit.store, now - _EXPORT_DAYS * DAY_S)
+    rows = ([_cell(visit, name, row[name]) for name in tickets.COLUMNS] for row in found)
+    return table(form, "tickets", tickets.COLUMNS, rows)
+
+
+def _cell(visit: Visit, name: str, value: Any) -> Any:
+    if value is None:
+        return ""
+    return local(value, visit.zone) if name.endswith("_at") else value
 
 
 def _repairs(visit: Visit, now: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from django.urls import path
 
 from host.headend.web import (
     accounts,
+    batches,
     counter,
     deciding,
     districts,
@@ -63,6 +64,7 @@ urlpatterns = [
     path("imports/lines", imports.lines),
     path("imports/export.csv", imports.export),
     path("devices", imports.devices),
+    path("batches", batches.listed),
     path("tickets", tickets.listed),
     path("tickets/new", tickets.new),
     path("tickets/<int:number>", tickets.one),
