@@ -26,7 +26,7 @@ from host.rows import digits, read_rows
 from host.units import full_number
 from host.words import _, marked
 
-BATCH_LIMIT = 64
+BATCH_NAME_LIMIT = 64
 PASSED, FAILED, EXCHANGED = marked("passed"), marked("failed"), marked("exchanged")
 _RESULTS = {VERIFICATION: (PASSED, FAILED), EXCHANGE: (EXCHANGED,)}
 _CHINESE = {
@@ -84,9 +84,9 @@ class Change:
 @at_desk
 def plan(store: Store, batch: str, wanted: Wanted, who: str, by: str) -> int:
     """Open a ticket for each device that is due and has none; return how many. StoreError."""
-    if not batch.strip() or len(batch) > BATCH_LIMIT:
+    if not batch.strip() or len(batch) > BATCH_NAME_LIMIT:
         raise StoreError(
-            _("give the batch a name of at most {most} signs").format(most=BATCH_LIMIT)
+            _("give the batch a name of at most {most} signs").format(most=BATCH_NAME_LIMIT)
         )
     found = [
         row

@@ -182,7 +182,7 @@ def done_command(number: int, said: str, parts: str, outcome: str, by: str, db: 
 
 # --- devices that are due ------------------------------------------------------------------------
 
-_batch = click.argument("batch", callback=printable(due_work.BATCH_LIMIT))
+_batch = click.argument("batch", callback=printable(due_work.BATCH_NAME_LIMIT))
 
 
 @tickets_group.command(

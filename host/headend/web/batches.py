@@ -45,7 +45,7 @@ _lock = threading.Lock()
 @page()
 def listed(visit: Visit) -> HttpResponse:
     """List the batches and the work of one, or do what a form of them asks for."""
-    batch = visit.told("batch", due_work.BATCH_LIMIT)
+    batch = visit.told("batch", due_work.BATCH_NAME_LIMIT)
     told: dict[str, Any] = {"wrong": "", "held": None, "taken": visit.told("taken", 9)}
     status = 200
     if visit.request.method == "POST":
@@ -80,7 +80,10 @@ def _plan(visit: Visit) -> HttpResponse:
     most = number_of(visit, "most", _MOST) or 1
     places = {"district": visit.told("district", 64), "kind": visit.told("type", 64)}
     wanted = Wanted(what, day_of(visit, "until"), most=most, **places)
-    batch, who = plain_text(visit, "batch", due_work.BATCH_LIMIT), plain_text(visit, "who", 64)
+    batch, who = (
+        plain_text(visit, "batch", due_work.BATCH_NAME_LIMIT),
+        plain_text(visit, "who", 64),
+    )
     with writing() as store:
         due_work.plan(store, batch, wanted, who, visit.person.name)
     return HttpResponseRedirect("/batches")
