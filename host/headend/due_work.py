@@ -263,7 +263,7 @@ _MOVES: dict[str, tuple[str, tuple[str, ...]]] = {
     PASSED: ("verified = ?, due = ?", ("done_on", "next_due")),
     # It stays due for verification, and is to be exchanged as well.
     FAILED: ("exchange_due = ?", ("done_on",)),
-    EXCHANGED: ("due = '', exchange_due = ''", ()),
+    EXCHANGED: ("due = ?, exchange_due = ?", ("next_due", "next_due")),
 }
 
 

@@ -19,7 +19,7 @@ from host.headend.tickets import OUTCOMES, PARTS_LIMIT, SAID_LIMIT, Work
 from host.rows import RowsError, tell_troubles
 from host.sheets import sheet
 from host.units import DAY_S
-from host.words import _
+from host.words import _, marked
 
 _number = click.argument("number", type=click.IntRange(1))
 _by = click.option("--by", required=True, callback=printable(64), help="Name of who does it.")
@@ -30,16 +30,16 @@ _priority = click.option(
     help="1: at once, 2: soon, 3: later.  [default: that of its kind]",
 )
 _COLUMNS = (
-    (Column("number", right=True), "ticket"),
-    (Column("priority", right=True), "priority"),
-    (Column("kind"), "kind"),
-    (Column("account"), "account"),
-    (Column("households", right=True), "households"),
-    (Column("owed, fen", right=True), "owed_fen"),
-    (Column("lost, fen", right=True), "lost_fen"),
-    (Column("who"), "who"),
-    (Column("due"), "due_at"),
-    (Column("what", wraps=True), "what"),
+    (Column(marked("number"), right=True), "ticket"),
+    (Column(marked("priority"), right=True), "priority"),
+    (Column(marked("kind")), "kind"),
+    (Column(marked("account")), "account"),
+    (Column(marked("households"), right=True), "households"),
+    (Column(marked("owed, fen"), right=True), "owed_fen"),
+    (Column(marked("lost, fen"), right=True), "lost_fen"),
+    (Column(marked("who")), "who"),
+    (Column(marked("due")), "due_at"),
+    (Column(marked("what"), wraps=True), "what"),
 )
 
 
