@@ -26,6 +26,7 @@ HOURS = 24
 _CHUNK = 500
 _NEAR_S = HOUR_S // 2
 _STATION = ""
+_SHORTEST_MONTH_DAYS = 28
 _COUNTED_LEAST = 5  # values of a meter's counters up to the minutes that are too low
 
 
@@ -291,7 +292,8 @@ def counted(
     newest state of the month itself. The lowest rate comes first.
     """
     places = meters_of(store, district)
-    span = (first_day * DAY_S, (2 * end_day - first_day) * DAY_S)
+    # A month later the month before is another one.
+    span = (first_day * DAY_S, (end_day + _SHORTEST_MONTH_DAYS) * DAY_S)
     found: dict[str, dict[str, Any]] = {}
     for at in range(0, len(places), _CHUNK):
         chunk = {one.account: one for one in places[at : at + _CHUNK]}

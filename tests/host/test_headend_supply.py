@@ -121,6 +121,16 @@ def test_what_meters_count_is_weighed_by_minutes(store: Store) -> None:
     assert told["counted_rate_e4"] == 10_000 * (44640 + 1440 - 4464) // (44640 + 1440)
 
 
+def test_what_is_asked_in_march_is_of_february_and_not_of_january(store: Store) -> None:
+    january, february, march = (START_T2000 // DAY_S + days for days in (0, 31, 59))
+    item(store, 0, february * DAY_S + HOUR_S, voltage.COMPLIANCE_BEFORE, [44640, 0, 0, 0, 4464])
+    item(store, 0, march * DAY_S + HOUR_S, voltage.COMPLIANCE_BEFORE, [40320, 0, 0, 0, 0])
+    of_january = voltage.counted(store, january, february)
+    assert [row["minutes"] for row in of_january] == [44640]
+    of_february = voltage.counted(store, february, march)
+    assert [row["minutes"] for row in of_february] == [40320]
+
+
 # --- asking -------------------------------------------------------------------------------------
 
 
