@@ -197,7 +197,7 @@ Example:
 @click.option(
     "--what", required=True, type=click.Choice((VERIFICATION, EXCHANGE)), help="What is due."
 )
-@click.option("--until", required=True, type=DATE, help="By which day it is due.")
+@click.option("--until", "due_by", required=True, type=DATE, help="By which day it is due.")
 @click.option("--district", default="", help="Only of this district.")
 @click.option("--type", "kind", default="", help="Only meters of this type.")
 @click.option(
@@ -209,7 +209,7 @@ Example:
 def plan_command(
     batch: str,
     what: str,
-    until: date,
+    due_by: date,
     district: str,
     kind: str,
     most: int,
@@ -218,7 +218,7 @@ def plan_command(
     db: str,
 ) -> None:
     """Make a batch of devices that are due: a ticket for each that has none."""
-    wanted = due_work.Wanted(what, until, district, kind, most)
+    wanted = due_work.Wanted(what, due_by, district, kind, most)
     with opened(db) as store:
         count = due_work.plan(store, batch, wanted, who, by)
     echo(_("batch {batch}: {count} tickets").format(batch=batch, count=count))
