@@ -163,7 +163,7 @@ def take_command(number: int, who: str, priority: int | None, by: str, db: str) 
     "done",
     epilog="""\b
 Example:
-  dianka headend tickets done 3 --said "exchanged" --parts "1 meter" --outcome mended --by Wu \\\\
+  dianka headend tickets done 3 --said "exchanged" --parts "1 meter" --outcome mended --by Wu \\
   --db village.db
 """,
 )
@@ -189,7 +189,7 @@ _batch = click.argument("batch", callback=printable(due_work.BATCH_NAME_LIMIT))
     "plan",
     epilog="""\b
 Example:
-  dianka headend tickets plan July --what verification --until 2026-07-31 --who Wu --by Li \\\\
+  dianka headend tickets plan July --what verification --until 2026-07-31 --who Wu --by Li \\
   --db village.db
 """,
 )
