@@ -14,7 +14,7 @@ from host.words import _
 
 PAPERS = {"58": 58, "80": 80, "a4": 210}  # width in mm
 _A4_HEIGHT_MM = 297
-_FONT = "STSong-Light"  # every reader of PDF has it or one like it, and it has Latin letters too
+FONT = "STSong-Light"  # every reader of PDF has it or one like it, and it has Latin letters too
 _MARGIN_MM = 4
 _A4_MARGIN_MM = 20
 
@@ -151,7 +151,7 @@ def draw(sheet: Sheet, paper: str) -> bytes:
         raise StoreError(
             _("receipts need one more package: pip install 'dianka[station]'")
         ) from error
-    pdfmetrics.registerFont(UnicodeCIDFont(_FONT))
+    pdfmetrics.registerFont(UnicodeCIDFont(FONT))
     is_a4 = paper == "a4"
     width_mm, margin_mm = PAPERS[paper], _A4_MARGIN_MM if is_a4 else _MARGIN_MM
     size = 11 if is_a4 else 8
@@ -162,17 +162,17 @@ def draw(sheet: Sheet, paper: str) -> bytes:
     canvas = Canvas(content, pagesize=(width_mm * mm, height_mm * mm), invariant=True)
     canvas.setTitle(sheet.title)
     right, at_mm = (width_mm - margin_mm) * mm, height_mm - margin_mm - 5
-    canvas.setFont(_FONT, size + 4)
+    canvas.setFont(FONT, size + 4)
     canvas.drawCentredString(width_mm / 2 * mm, at_mm * mm, sheet.head or sheet.title)
-    canvas.setFont(_FONT, size)
+    canvas.setFont(FONT, size)
     if sheet.head:
         at_mm -= 5
         canvas.drawCentredString(width_mm / 2 * mm, at_mm * mm, sheet.title)
     for what, value in sheet.lines:
         at_mm -= 7 if is_a4 else 5
         canvas.drawString(margin_mm * mm, at_mm * mm, what)
-        room = right - margin_mm * mm - canvas.stringWidth(what, _FONT, size) - 2 * mm
-        while canvas.stringWidth(value, _FONT, size) > room and len(value) > 1:
+        room = right - margin_mm * mm - canvas.stringWidth(what, FONT, size) - 2 * mm
+        while canvas.stringWidth(value, FONT, size) > room and len(value) > 1:
             value = value[:-1]
         canvas.drawRightString(right, at_mm * mm, value)
     if sheet.url:

@@ -141,6 +141,7 @@ class DistrictStation:
         self._cut: set[int] = set()
         # Order, amount and credit of who redeems a card today.
         self.purchases: dict[int, tuple[int, int, int]] = {}
+        self.credits_fen: dict[int, int] = {}  # of what was redeemed
         self._month_minutes = np.zeros((3, district.count), int)
         self._extremes = np.array([[0] * district.count, [1 << 20] * district.count])
 
@@ -238,6 +239,7 @@ class DistrictStation:
 
     def _redeem(self, midnight_t2000: int) -> None:
         for row, (order, amount_fen, credit_fen) in self.purchases.items():
+            self.credits_fen[row] = credit_fen
             self.journal.add(
                 RecordKind.TOP_UP,
                 midnight_t2000 + _REDEEMED_HOUR * HOUR_S + row,

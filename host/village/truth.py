@@ -1,11 +1,12 @@
 """What is true in a made village, for whoever judges what others have found; no detector reads it.
 
 troubles    each theft and fault: account, kind, days, and the energy that was not counted
-districts   energy of each day: supplied, counted, technical, stolen, by faults
+districts   energy of each day: supplied, as the sum meter counts it, counted, technical, stolen
 feeders     energy of each day into and out of the 10 kV line
 voltage     for each account the minutes of each month: with supply, too high, too low
 outages     start, end, district, phase or account
 success     for each district and day how many freezes came on day 1, 2, 3, later, of how many
+books       for each account and month what was charged and credited in all at its end, in fen
 """
 
 from collections import defaultdict
@@ -17,6 +18,7 @@ from host.sim.village.district import Day, District
 from host.sim.village.plan import VillagePlan, first_t2000
 from host.sim.village.trouble import NO_ACCOUNT
 from host.units import DAY_S
+from host.village.journal import FEN_E7
 from host.village.station import DistrictStation
 
 
@@ -39,6 +41,7 @@ class TruthFile:
         self._success: list[list[list[int]]] = [[] for _one in districts]
         self._voltage: dict[str, dict[str, list[int]]] = defaultdict(dict)
         self._missing: dict[tuple[int, int], int] = defaultdict(int)
+        self._books: dict[str, dict[str, list[int]]] = defaultdict(dict)
 
     def note(self, station: DistrictStation, day: Day) -> None:
         """Take the truth of a day."""
@@ -47,6 +50,7 @@ class TruthFile:
         self._energy[place].append(
             {
                 "supplied_wh": truth.supplied_wh,
+                "metered_wh": int(day.supply_wh.sum()),
                 "counted_wh": truth.counted_wh,
                 "technical_wh": truth.technical_wh,
                 "stolen_wh": truth.stolen_wh,
@@ -66,6 +70,9 @@ class TruthFile:
             known = self._voltage[account].setdefault(month, [0, 0, 0])
             for column, minutes in enumerate(row):
                 known[column] += minutes
+        for row, (account, _address) in enumerate(station.accounts):
+            debit_fen = station.meters[row].debit_e7 // FEN_E7
+            self._books[account][month] = [debit_fen, station.credits_fen.get(row, 0)]
 
     def note_feeder(self, place: int, load_w: Any, lost_w: Any) -> None:
         """Take what a 10 kV line gave its transformers in a day, and lost."""
@@ -85,6 +92,7 @@ class TruthFile:
             },
             "success": dict(zip(names, self._success, strict=True)),
             "voltage": self._voltage,
+            "books": self._books,
             "outages": [one for place in range(len(names)) for one in self._outages(place)],
         }
 

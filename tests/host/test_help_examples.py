@@ -111,6 +111,7 @@ _NEEDS_STATE = (
     "dianka headend load",
     "dianka headend person",
     "dianka headend tickets",
+    "dianka headend month",
     "dianka headend notices",
     "dianka headend household-page",
     "dianka headend recharge",

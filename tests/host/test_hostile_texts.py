@@ -199,6 +199,7 @@ TOLD = {
     "kind": "1",
     "key": "1",
     "due_by": "2026-07-31",
+    "which": "2026-07",
     "said": "exchanged",
     "laptop": "0f1e2d3c4b5a6978",
     "first": "1",

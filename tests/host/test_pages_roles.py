@@ -69,6 +69,8 @@ MAY = {
     "imports/export.csv": KEEP,
     "devices": LOOK,
     "batches": LOOK,
+    "month": LOOK,
+    "month/<str:which>": LOOK,
     "tickets": LOOK,
     "tickets/new": SWITCH,
     "tickets/<int:number>": LOOK,
@@ -96,6 +98,7 @@ VALUES = {
     "seq": "1",
     "language": "en",
     "name": "pages.css",
+    "which": "2026-07",
 }
 
 

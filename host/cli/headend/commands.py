@@ -26,6 +26,7 @@ from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.load import load_group
 from host.cli.headend.losses import losses_command
+from host.cli.headend.month import month_command
 from host.cli.headend.noticing import begin_notices, household_page, notices_group
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
@@ -347,6 +348,7 @@ command.add_command(payment)
 command.add_command(person)
 command.add_command(planned_outage)
 command.add_command(complaint)
+command.add_command(month_command)
 command.add_command(tickets_group)
 command.add_command(recharge)
 command.add_command(quality)

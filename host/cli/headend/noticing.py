@@ -61,7 +61,7 @@ def check(path: Path) -> None:
 
     try:
         told = settings.read(path)
-        sending.check(told.ways)
+        sending.check(told.all_ways)
     except settings.SettingsError as error:
         raise click.ClickException(str(error)) from error
     if warning := secret_files.warning_about(path):

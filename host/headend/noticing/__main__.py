@@ -26,7 +26,7 @@ def main(database: str, path: str) -> None:
     children.end_with_parent()
     try:
         told = settings.read(Path(path))
-        sending.check(told.ways)
+        sending.check(told.all_ways)
         store = Store(database)
     except (settings.SettingsError, StoreError) as error:
         children.say(str(error))

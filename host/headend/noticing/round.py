@@ -12,6 +12,7 @@ from host.headend.errors import StoreError
 from host.headend.notices import Contact, Then
 from host.headend.noticing import texts
 from host.headend.noticing.events import Look, is_stale
+from host.headend.noticing.month_mail import MonthMail
 from host.headend.noticing.sending import BUSY, Ended, Sender, url_of
 from host.headend.noticing.settings import Settings, Way
 from host.headend.store import Store
@@ -46,11 +47,18 @@ class Rounds:
         self._settings = settings
         self._sender = Sender(settings.within_s)
         self._look = Look(store, settings.tier_percent)
+        self._month = (
+            MonthMail(store, self._sender, settings.month, settings.language)
+            if settings.month is not None
+            else None
+        )
         notices.give_up_tries(store, int(time.time()) + 1)
 
     def go(self, now: int | None = None) -> int:
         """Make one round; return how many notices were handled."""
         at = int(time.time()) if now is None else now
+        if self._month is not None:
+            self._month.go(at)
         found = self._look.look(at)
         if found.events or found.marks:
             try:

@@ -94,10 +94,10 @@ class Sender:
             return False
         return stuck is not None
 
-    def send(self, way: Way, url: str, title: str, text: str) -> Ended:
-        """Send a text to an address of `url_of`; return how it ended."""
+    def send(self, way: Way, url: str, title: str, text: str, files: Sequence[str] = ()) -> Ended:
+        """Send a text with files to an address of `url_of`; return how it ended."""
         pool = self._pools.setdefault(way.name, ThreadPoolExecutor(1))
-        future = pool.submit(self._sent, url, title, text)
+        future = pool.submit(self._sent, url, title, text, files)
         try:
             return future.result(self._within_s + _GRACE_S)
         except Late:
@@ -106,7 +106,7 @@ class Sender:
         except Exception as error:  # a plugin's own mistake; it may have sent
             return Ended(NOT_KNOWN, type(error).__name__)
 
-    def _sent(self, url: str, title: str, text: str) -> Ended:
+    def _sent(self, url: str, title: str, text: str, files: Sequence[str]) -> Ended:
         import apprise
 
         self._notes.begin()
@@ -115,7 +115,8 @@ class Sender:
             return Ended(NOT_DELIVERED, _NO_ADDRESS)
         told = apprise.Apprise(asset=_asset())
         told.add(service)
-        if told.notify(body=text, title=title, body_format=apprise.NotifyFormat.TEXT):
+        form = apprise.NotifyFormat.TEXT
+        if told.notify(body=text, title=title, body_format=form, attach=list(files) or None):
             return Ended(DELIVERED)
         return _why(self._notes.texts())
 

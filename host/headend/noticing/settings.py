@@ -8,11 +8,16 @@
     name = "sms"
     url = "jsons://gateway.example/send?:to={phone}&+Authorization=Bearer%20SECRET"
 
+    [month]
+    url = "mailto://..."
+    day = 3
+
     [texts.zh]
     "low balance" = "..."
 
 A way is an address of `apprise`. One with {phone} or {email} reaches a household; one without
-reaches the station, which is told there of what has not arrived.
+reaches the station, which is told there of what has not arrived. The report of each month goes to
+`url` of [month] on its day.
 """
 
 import re
@@ -57,6 +62,24 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Monthly:
+    """Where the report of a month goes, and from which day and hour of the next one on.
+
+    house   it is that of a landlord, each room by itself
+    """
+
+    url: str
+    day: int = 3
+    hour: int = 8
+    house: bool = False
+
+    @property
+    def way(self) -> Way:
+        """Return it as a way."""
+        return Way("month", self.url)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a station has chosen; `quiet` are minutes of a day, from the first to the second."""
 
@@ -68,6 +91,12 @@ class Settings:
     tier_percent: int = 90
     within_s: int = 20
     own: dict[str, dict[str, str]] = field(default_factory=dict)
+    month: Monthly | None = None
+
+    @property
+    def all_ways(self) -> tuple[Way, ...]:
+        """Return the ways, with that of the month's report."""
+        return self.ways if self.month is None else (*self.ways, self.month.way)
 
 
 class _Strict(BaseModel):
@@ -81,6 +110,13 @@ class _WayTold(_Strict):
     proves: bool = True
 
 
+class _MonthTold(_Strict):
+    url: Annotated[str, Field(min_length=5, max_length=2000, pattern=r"^[^{}]*$")]
+    day: Annotated[int, Field(ge=1, le=28)] = 3
+    hour: Annotated[int, Field(ge=0, le=23)] = 8
+    house: bool = False
+
+
 class _Told(_Strict):
     ways: Annotated[list[_WayTold], Field(min_length=1, max_length=_WAYS_LIMIT)]
     quiet: str = ""
@@ -90,6 +126,7 @@ class _Told(_Strict):
     tier_percent: Annotated[int, Field(ge=50, le=99)] = 90
     within_s: Annotated[int, Field(ge=1, le=120)] = 20
     texts: dict[str, dict[str, str]] = {}
+    month: _MonthTold | None = None
 
 
 def read(path: Path) -> Settings:
@@ -149,6 +186,7 @@ def _checked(told: _Told) -> Settings:
         told.tier_percent,
         told.within_s,
         told.texts,
+        None if told.month is None else Monthly(**told.month.model_dump()),
     )
 
 
