@@ -76,7 +76,7 @@ def test_from_a_stuck_relay_to_a_closed_ticket(station: HeadEnd) -> None:
         assert "exchange the meter" in said
         away.set_offline(True)
         phone.fill("[name=said]", "contacts cleaned")
-        phone.click("label.choice >> text=mended")
+        phone.check("[name=outcome][value=mended]", force=True)
         phone.click("main button.main")
         phone.wait_for_selector("[data-kept]:visible")
         assert _outcome(station, number) == "", "it has not arrived"
