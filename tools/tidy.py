@@ -237,7 +237,7 @@ LAYERS = (
     ),
     _layer(
         "host.headend",
-        ours=f"host.closing {_HELPERS} host.rows host.secret_files host.frames",
+        ours=f"host.closing {_HELPERS} host.rows host.sheets host.secret_files host.frames",
         foreign="cryptography argon2 django psycopg pydantic reportlab",
     ),
     _layer(

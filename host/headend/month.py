@@ -123,7 +123,7 @@ def figures(store: Store, month: str, now: int) -> Figures:
     found |= _money(store, days)
     found |= _losses(store, days)
     found |= _readings(store, days)
-    found["voltage_e4"] = _voltage(store, days)
+    found["voltage_e4"] = _voltage_rate_e4(store, days)
     zone = store.zone()
     since_at, until_at = (unix_of_t2000(one * DAY_S, zone) for one in (days[0], days[-1] + 1))
     repairs = tickets.repairs(store, since_at, until_at)
@@ -248,7 +248,7 @@ def _readings(store: Store, days: range) -> Figures:
     return {name: 10_000 * count // meters for name, count in counts.items()}
 
 
-def _voltage(store: Store, days: range) -> int | None:
+def _voltage_rate_e4(store: Store, days: range) -> int | None:
     counted = voltage.counted_rate_e4(voltage.counted(store, days[0], days[-1] + 1))
     if counted is not None:
         return counted

@@ -185,9 +185,11 @@ def test_a_cut_has_a_reason(path: Path) -> None:
         path, "cut", "--account", "1", "--notice", notice(path, DAY_S), "--reason", " "
     )
     assert "1 commands" in run(path, "give", text, "--account", "1", "--reason", "arrears")
-    assert "1 commands" in run(
+    said = run(
         path, "cut", "--account", "2", "--notice", notice(path, DAY_S), "--reason", "arrears"
     )
+    assert "1 commands" in said
+    assert "000000000002: no notice before a cut is recorded as delivered" in said
 
 
 def test_one_of_a_list_that_is_protected_stops_all(path: Path) -> None:

@@ -504,14 +504,14 @@ def test_a_cut_without_a_moment_needs_a_notice_that_arrived(tmp_path: Path, sms:
     words = ["headend", "job", "cut", "--account", ONE, "--reason", "arrears", "--db", db]
     done = CliRunner().invoke(cli, words)
     assert "was sent no notice" in done.output
-    by_hand = CliRunner().invoke(cli, [*words, "--notice", "2026-07-01 09:00"])
-    assert "no notice before a cut is recorded as delivered" in by_hand.stderr
+    assert "no notice before a cut is recorded as delivered" in cuts.doubt_of(world.store, ONE)
     told = ["headend", "notices", "tell", notices.CUT, "--account", "1", "--value", "debt=5.00"]
     told += ["--value", "when=2026-12-09", "--reason", "arrears", "--db", db]
     assert "1 notices are made, 0 had been" in CliRunner().invoke(cli, told).output
     assert "0 notices are made, 1 had been" in CliRunner().invoke(cli, told).output
     assert "no proof" in CliRunner().invoke(cli, words).output, "it was not sent yet"
     world.go()
+    assert cuts.doubt_of(world.store, ONE) == ""
     assert CliRunner().invoke(cli, words).exit_code == 0
     (command,) = world.store.rows("SELECT text FROM commands")
     moment = datetime.strptime(command["text"].partition("cut ")[2], "%Y-%m-%d %H:%M:%S")

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from host.cli import cli
 from host.headend import (
+    alarms,
     audit,
     complaints,
     household_links,
@@ -91,7 +92,7 @@ def lived(store: Store) -> None:
     own = complaints.enter_complaint(store, said, "Li")
     said = Said("other", WORDS, ADDRESS, "", f"0086-{PHONE}")
     nobodys = complaints.enter_complaint(store, said, "Li")
-    number = tickets.open_ticket(store, tickets.COMPLAINT, str(own), 0, "Chen", "Li")
+    number = tickets.open_ticket(store, alarms.COMPLAINT, str(own), 0, "Chen", "Li")
     work = tickets.Work(f"oiled, {WORDS}", "oil", tickets.MENDED)
     tickets.finish(store, number, work, "Chen")
     complaints.close_complaint(store, nobodys, "Li", f"{NAME} was told")

@@ -18,7 +18,7 @@ from host.headend.store import Store
 from host.words import _, speaking
 
 MARK = "month"
-_AGAIN_S = 3600
+_MAIL_AGAIN_S = 3600
 
 log = logging.getLogger("dianka.headend")
 
@@ -40,7 +40,7 @@ class MonthMail:
         number = int(which.replace("-", ""))
         if notices.marks(self._store).get(MARK, 0) >= number:
             return False
-        self._not_before = now + _AGAIN_S
+        self._not_before = now + _MAIL_AGAIN_S
         if self._send(which, now):
             notices.take_events(self._store, [], {MARK: number})
         return True

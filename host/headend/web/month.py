@@ -1,6 +1,7 @@
 """The manager's month as a page, PDF and XLSX; a landlord's where nobody signs in."""
 
 import time
+from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
@@ -35,7 +36,11 @@ def one(visit: Visit, which: str) -> HttpResponse:
     form = visit.told("form", 10)
     if form and form not in _TYPES:
         raise Trouble(404, _("there is no such page: begin at the first one"))
-    told = {"month": which, "before": months.before(which), "after": months.before(which, -1)}
+    told: dict[str, Any] = {
+        "month": which,
+        "before": months.before(which),
+        "after": months.before(which, -1),
+    }
     if site().simple:
         rows = months.house(visit.store, which)
         if form:
