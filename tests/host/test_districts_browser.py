@@ -93,7 +93,7 @@ def test_a_clue_opens_to_its_record_in_two_clicks(station: HeadEnd) -> None:
         assert "terminal cover opened" in said
         assert "loss rose as use fell" in said
         assert "191" in page.inner_text(".heat .low")
-        page.click("text=0000 0000 0002")
+        page.click("a[href*='/clues/']:has-text('0000 0000 0002')")
         page.wait_for_selector("h1:has-text('0000 0000 0002')")
         judge(page)
         page.click("tr[aria-current=true] a")
