@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 # The password of the database, as PostgreSQL's own library takes it.
 DATABASE_PASSWORD = "PGPASSWORD"
@@ -29,15 +30,22 @@ def _is_secret(name: str) -> bool:
     return name.startswith("DIANKA_") and "PASS" in name
 
 
-def end_with_parent() -> None:
-    """Have this process end when the one that has started it does, and not at Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_input, daemon=True).start()
-
-
-def _end_with_input() -> None:
-    sys.stdin.read()
+def _leave() -> None:
     os._exit(0)
+
+
+def end_with_parent(end: Callable[[], None] = _leave) -> None:
+    """Have this process end when the one that has started it does, and not at Ctrl-C.
+
+    `end` is called then, from a thread; without one the process is gone at once.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_input, args=(end,), daemon=True).start()
+
+
+def _end_with_input(end: Callable[[], None]) -> None:
+    sys.stdin.read()
+    end()
 
 
 def say(line: str) -> None:

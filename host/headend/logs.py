@@ -54,6 +54,13 @@ class TextFormatter(logging.Formatter):
         return harmless_lines(super().formatException(trouble))
 
 
+def warn_as_text() -> None:
+    """Have a process beside the head-end write its warnings as text."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
 class JsonFormatter(logging.Formatter):
     """Writes each line as one JSON object: time, level, text, and about a peer why."""
 

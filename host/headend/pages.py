@@ -159,18 +159,13 @@ async def _run(host: str, port: int, address: str) -> None:
     try:
         server = await asyncio.start_server(Pages(address).serve, host, port)
     except OSError as error:
-        _say(str(error.strerror))
+        children.say(str(error.strerror))
         return
     # The first process decides when this one ends.
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _stay)
-    _say(f"http://{host}:{server.sockets[0].getsockname()[1]}")
+    children.say(f"http://{host}:{server.sockets[0].getsockname()[1]}")
     await asyncio.to_thread(sys.stdin.read)
     server.close()
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _stay() -> None:

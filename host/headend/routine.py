@@ -21,7 +21,7 @@ from host.headend import asking, missed, noting, retention
 from host.headend.audit import Who, acting
 from host.headend.commands import Given, Target, give
 from host.headend.errors import StoreError
-from host.headend.logs import TextFormatter
+from host.headend.logs import warn_as_text
 from host.headend.places import date_of
 from host.headend.store import Store
 from host.units import DAY_S, HOUR_S, t2000_of_unix, unix_of_t2000
@@ -60,7 +60,7 @@ class Routine:
             except StoreError as error:
                 log.warning("%s: %s", name, error)
                 continue
-            except Exception:
+            except Exception:  # a mistake in one work must not hold up the others
                 log.exception("the routine work %s has failed", name)
             self._done[name] = stamp
         return done
@@ -116,9 +116,7 @@ class Routine:
 
 def main(database: str, hour: str) -> None:
     """Work until the standard input ends; tell that it has begun, or why it cannot."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(TextFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    warn_as_text()
     children.end_with_parent()
     try:
         store = Store(database)

@@ -4,13 +4,13 @@ python -m host.headend.mqtt DATABASE BROKER
 """
 
 import logging
-import signal
 import sys
 import threading
 import time
 
+from host import children
 from host.headend.errors import StoreError
-from host.headend.logs import TextFormatter
+from host.headend.logs import warn_as_text
 from host.headend.mqtt.broker import BrokerError, broker_of
 from host.headend.mqtt.publishing import Publisher
 from host.headend.store import Store
@@ -26,29 +26,25 @@ log = logging.getLogger("dianka.headend")
 
 def main(database: str, words: str) -> None:
     """Tell until the standard input ends; say that it has begun, or why it cannot."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(TextFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    # The first process decides when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warn_as_text()
+    ending = threading.Event()
+    children.end_with_parent(ending.set)
     broker = broker_of(words)
     try:
         store = Store(database, read_only=True)
         publisher = Publisher(store, broker)
     except (BrokerError, StoreError) as error:
-        _say(str(error))
+        children.say(str(error))
         return
     is_heard = publisher.begin(_FIRST_S)
     if publisher.is_final:
         publisher.end()
         text = _("the broker at {place} refuses: {why}; look at the user and --mqtt-password")
-        _say(text.format(place=broker.place, why=publisher.refused))
+        children.say(text.format(place=broker.place, why=publisher.refused))
         return
     if not is_heard:
         log.warning("mqtt: the broker at %s is away: it is tried again", broker.place)
-    _say(f"ready {broker.place}")
-    ending = threading.Event()
-    threading.Thread(target=_end_with_input, args=(ending,), daemon=True).start()
+    children.say(f"ready {broker.place}")
     _rounds(publisher, ending)
     publisher.end()
 
@@ -64,16 +60,6 @@ def _rounds(publisher: Publisher, ending: threading.Event) -> None:
         except StoreError as error:
             log.warning("mqtt: %s", error)
         pause_s = max(_PAUSE_S, took_s * _SHARE)
-
-
-def _end_with_input(ending: threading.Event) -> None:
-    sys.stdin.read()
-    ending.set()
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

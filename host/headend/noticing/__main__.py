@@ -3,14 +3,13 @@
 python -m host.headend.noticing DATABASE FILE
 """
 
-import logging
 import sys
 from pathlib import Path
 
 from host import children
 from host.headend.audit import Who, acting
 from host.headend.errors import StoreError
-from host.headend.logs import TextFormatter
+from host.headend.logs import warn_as_text
 from host.headend.noticing import sending, settings
 from host.headend.noticing.round import loop
 from host.headend.store import Store
@@ -20,9 +19,7 @@ _PAUSE_S = 1.0
 
 def main(database: str, path: str) -> None:
     """Send until the standard input ends; tell that it has begun, or why it cannot."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(TextFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    warn_as_text()
     children.end_with_parent()
     try:
         told = settings.read(Path(path))

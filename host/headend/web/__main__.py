@@ -4,15 +4,14 @@ python -m host.headend.web HOST PORT DATABASE [simple] [https]
 """
 
 import logging
-import os
-import signal
 import sys
 import threading
 import time
 
+from host import children
 from host.headend import payments
 from host.headend.errors import StoreError
-from host.headend.logs import TextFormatter
+from host.headend.logs import warn_as_text
 from host.headend.store import Store
 from host.headend.web.meters import tariffs
 from host.headend.web.site import Site, application
@@ -27,23 +26,19 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     """Serve until the standard input ends; tell the address, or why it cannot be had."""
     from waitress.server import create_server
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(TextFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    warn_as_text()
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is no trouble
     told = Site(database, host, "simple" in words, "https" in words)
     answering = application(told)
     try:
         server = create_server(answering, host=host, port=int(port), threads=_THREADS, ident=None)
     except OSError as error:
-        _answer(str(error.strerror))
+        children.say(str(error.strerror))
         return
-    # The first process decides when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    children.end_with_parent()
     threading.Thread(target=_warm, daemon=True).start()
     threading.Thread(target=_ask_providers, args=(database,), daemon=True).start()
-    _answer(f"http://{host}:{server.effective_port}")
+    children.say(f"http://{host}:{server.effective_port}")
     server.run()
 
 
@@ -70,16 +65,6 @@ def _ask_providers(database: str) -> None:
             log.warning("payments were not asked for: %s", error)
         except Exception:  # one bad payment must not end the asking for all others
             log.exception("payments were not asked for")
-
-
-def _end_with_input() -> None:
-    sys.stdin.read()
-    os._exit(0)
-
-
-def _answer(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
