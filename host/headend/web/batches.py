@@ -1,45 +1,27 @@
 """Batches of devices that are due: made, given out as a list, and their results taken in."""
 
-import secrets
-import threading
-import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
 from host.headend import due_work
 from host.headend.due_work import Change, Result, Wanted
-from host.headend.errors import SalesError, StoreError
+from host.headend.errors import StoreError
 from host.headend.registry import EXCHANGE, VERIFICATION
 from host.headend.users import SWITCH
 from host.headend.web.door import Trouble, Visit, page, writing
 from host.headend.web.forms import day_of, number_of, plain_text
+from host.headend.web.previews import Held, Previews
 from host.headend.web.tables import CSV, XLSX, table
 from host.headend.web.uploads import uploaded
-from host.rows import tell_troubles
 from host.words import _
 
 _MOST = 1000
 _SHOWN = 200
-_HELD_S, _HELD_LIMIT = 3600, 8
 
 
-@dataclass
-class _Held:
-    """Results that were previewed and wait to be taken; `taken`: how many there were."""
-
-    person: str
-    called: str
-    results: list[Result]
-    changes: list[Change]
-    until_s: float = field(default_factory=lambda: time.monotonic() + _HELD_S)
-    taken: int | None = None
-
-
-_held: OrderedDict[str, _Held] = OrderedDict()
-_lock = threading.Lock()
+_previews: Previews[Result, list[Change]] = Previews()
 
 
 @page()
@@ -92,31 +74,16 @@ def _plan(visit: Visit) -> HttpResponse:
 def _preview(visit: Visit) -> dict[str, Any]:
     """Keep results and what they would change until they are taken. Trouble."""
     called, told = uploaded(visit, due_work.read)
-    wanted = list(told.values())
-    try:
-        changes = due_work.preview(visit.store, wanted)
-    except SalesError as error:
-        lines = list(told)
-        troubles = {lines[place]: why for place, why in error.troubles.items()}
-        raise Trouble(400, tell_troubles(called, troubles)) from error
-    held = _Held(visit.person.name, called, wanted, changes)
-    token = secrets.token_urlsafe(16)
-    with _lock:
-        _held[token] = held
-        while len(_held) > _HELD_LIMIT:
-            _held.popitem(last=False)
+    preview = partial(due_work.preview, visit.store)
+    token, held = _previews.hold(visit, called, told, preview)
     return {"held": held, "token": token}
 
 
 def _take(visit: Visit) -> HttpResponse:
     """Take the results that were previewed, once. Trouble; StoreError."""
-    with _lock:
-        held = _held.get(visit.told("token", 40))
-        if held is None or held.person != visit.person.name or held.until_s < time.monotonic():
-            text = _("this list is not kept any more, nothing was taken: give it again")
-            raise Trouble(409, text)
-        if held.taken is None:
-            with writing() as store:
-                held.taken = due_work.take_results(store, held.results, visit.person.name)
-            held.results = []
-    return HttpResponseRedirect(f"/batches?taken={held.taken}")
+
+    def take(held: Held[Result, list[Change]]) -> int:
+        with writing() as store:
+            return due_work.take_results(store, held.rows, visit.person.name)
+
+    return HttpResponseRedirect(f"/batches?taken={_previews.take(visit, take)}")

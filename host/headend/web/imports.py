@@ -1,45 +1,29 @@
 """Lists of accounts: previewed, then taken whole or not at all; compared; and given out."""
 
-import secrets
-import threading
-import time
-from collections import Counter, OrderedDict
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
 from host.headend import lists, persons, registry
-from host.headend.errors import SalesError, StoreError
+from host.headend.errors import StoreError
 from host.headend.registry import Entry, Preview, Ratio
 from host.headend.users import KEEP
 from host.headend.web.door import Trouble, Visit, page, writing
 from host.headend.web.forms import day_of
+from host.headend.web.previews import Held, Previews
 from host.headend.web.tables import CSV, XLSX, table
 from host.headend.web.uploads import uploaded
-from host.rows import tell_troubles
 from host.words import _
 
 _SHOWN = 200
 _DUE_DAYS = 90
-_HELD_S, _HELD_LIMIT = 3600, 8
 
 
-@dataclass
-class _Held:
-    """A list that was previewed and waits to be taken; `taken`: how many accounts it had."""
-
-    person: str
-    called: str
-    entries: list[Entry]
-    seen: Preview
-    until_s: float
-    taken: int | None = None
-
-
-_held: OrderedDict[str, _Held] = OrderedDict()
-_lock = threading.Lock()
+_previews: Previews[Entry, Preview] = Previews()
 
 
 @page(KEEP)
@@ -57,7 +41,8 @@ def imports(visit: Visit) -> HttpResponse:
                 found = [asdict(one) for one in registry.compare(here, entries.values())]
                 told |= {"found": found[:_SHOWN], "count": len(found), "called": called}
             else:
-                token, held = _preview(visit, called, entries)
+                preview = partial(registry.preview, visit.store)
+                token, held = _previews.hold(visit, called, entries, preview)
                 told |= {"held": held, "token": token, "changed": held.seen.changed[:_SHOWN]}
         except (Trouble, StoreError) as error:
             told["wrong"], status = str(error), getattr(error, "status", 409)
@@ -128,36 +113,14 @@ def _ratio(row: dict[str, Any]) -> Ratio:
     return Ratio(row["multiplier"], row["ct"], row["pt"])
 
 
-def _preview(visit: Visit, called: str, entries: dict[int, Entry]) -> tuple[str, _Held]:
-    """Keep a list and what it would change, until it is taken. Trouble: it contradicts itself."""
-    wanted = list(entries.values())
-    try:
-        seen = registry.preview(visit.store, wanted)
-    except SalesError as error:
-        places = list(entries)
-        troubles = {places[place]: why for place, why in error.troubles.items()}
-        raise Trouble(400, tell_troubles(called, troubles)) from error
-    held = _Held(visit.person.name, called, wanted, seen, time.monotonic() + _HELD_S)
-    token = secrets.token_urlsafe(16)
-    with _lock:
-        _held[token] = held
-        while len(_held) > _HELD_LIMIT:
-            _held.popitem(last=False)
-    return token, held
-
-
 def _take(visit: Visit) -> HttpResponse:
     """Take the list that was previewed, once. Trouble; StoreError."""
-    with _lock:
-        held = _held.get(visit.told("token", 40))
-        if held is None or held.person != visit.person.name or held.until_s < time.monotonic():
-            text = _("this list is not kept any more, nothing was taken: give it again")
+
+    def take(held: Held[Entry, Preview]) -> int:
+        if registry.preview(visit.store, held.rows) != held.seen:
+            text = _("the register has changed since, nothing was taken: give the list again")
             raise Trouble(409, text)
-        if held.taken is None:
-            if registry.preview(visit.store, held.entries) != held.seen:
-                text = _("the register has changed since, nothing was taken: give the list again")
-                raise Trouble(409, text)
-            with writing() as store:
-                held.taken = registry.take(store, held.entries)
-            held.entries = []
-    return HttpResponseRedirect(f"/imports?taken={held.taken}")
+        with writing() as store:
+            return registry.take(store, held.rows)
+
+    return HttpResponseRedirect(f"/imports?taken={_previews.take(visit, take)}")
